@@ -9,7 +9,7 @@
  */
 
 import type { MinuteRow } from "../clickhouse/minutes.ts";
-import { EffectFailed, orElse } from "../effect.ts";
+import { orElse } from "../effect.ts";
 import { shortText } from "../ledger/short-text.ts";
 import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
@@ -19,7 +19,7 @@ import { type ChangedMinute, sealedOf } from "./changed-minutes.ts";
 import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
-import { ask, type CronWork } from "./effects.ts";
+import { ask, attempt, type CronWork } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { RowsUnknown } from "./read-rows.ts";
 import type { Counts, Run } from "./run-context.ts";
@@ -74,18 +74,7 @@ export function* reconcileRun(
     if (run.findings.length > 0) {
       yield* ask("reportFindings", run.findings.splice(0));
     }
-    yield* giveBack(lease);
-  }
-}
-
-function* giveBack({ run }: Lease): CronWork<void> {
-  try {
-    yield* ask("endRun", run);
-  } catch (error) {
-    if (!(error instanceof EffectFailed)) {
-      throw error;
-    }
-    // The lease ends by itself.
+    yield* attempt("endRun", lease.run); // where that fails, the lease ends by itself
   }
 }
 

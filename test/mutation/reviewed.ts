@@ -93,8 +93,8 @@ export const reviewed: readonly ReviewedMutant[] = [
   {
     name: "the lease of a run is not given back",
     file: "shared/reconcile/run.ts",
-    find: '    yield* ask("endRun", run);',
-    replace: "    run satisfies string;",
+    find: '    yield* attempt("endRun", lease.run);',
+    replace: "    lease satisfies Lease;",
   },
   {
     name: "a minute with fewer receipts than keys is sealed",
