@@ -207,6 +207,25 @@ test("what a person erases together is one group, or as few as its caps and the 
   expect(groups.flatMap(({ payloads }) => payloads).every(({ erase }) => erase === "asked for")).toBe(true);
 });
 
+test("what a person erases together waits for the latest fence of all, whichever key comes first", () => {
+  for (const isLateFirst of [true, false]) {
+    const ledger = new TestLedger();
+    ledger.now += 3 * MINUTE_MS;
+    for (const n of [1, 2]) {
+      ledger.now += 5000;
+      ledger.claim({ n, arrival: ledger.now });
+      ledger.storeAll(ledger.takeNotified());
+    }
+    const endedAt = ledger.now;
+    const asked = [1, 2].map((n) => doorbell({ n, cause: "replay" }));
+    ledger.step({ kind: "erase", payloads: isLateFirst ? asked.reverse() : asked, reason: "asked for" });
+    const [group, ...others] = ledger.state.dump().groups.values();
+    expect(others).toEqual([]);
+    expect(group?.state).toMatchObject({ at: "verifying", fence: endedAt + fenceMs(ledger.settings) });
+    expect(group?.due).toBe(endedAt + fenceMs(ledger.settings));
+  }
+});
+
 test("what a person erases that is not live is verified behind the fence of any INSERT that may have stored it", () => {
   const erase = (ledger: TestLedger) => {
     ledger.step({ kind: "erase", payloads: [doorbell({ n: 1, cause: "replay" })], reason: "asked for" });
