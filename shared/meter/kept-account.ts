@@ -3,7 +3,7 @@
  * debit is on disk before its lease is answered; leases that come to no more than what was written ahead are on disk already.
  *
  * Of the month a hundredth of what was leased in it since the Meter started is written ahead: so much counts as used when it starts anew. The
- * first hundred leases are each written as they are; a busy account writes ever more seldom. Of the bucket it is as much as one lease may
+ * first hundred leases are each written as they are; a busy account writes ever more seldom. What is given back beyond that is written too. Of the bucket it is as much as one lease may
  * have, an eighth of what is there.
  *
  * Worked example: 10,000 spans were leased since the start, in leases of 10. What is written has 100 more, which the next ten leases spend.
@@ -50,7 +50,7 @@ export function leaseKept(before: MeteredAccount, allowed: KeyLimits, asks: Asks
     return before.leased[unit] + (granted?.kind === "leased" ? granted.amount : 0);
   };
   const leased = { spans: leasedOf("spans"), bytes: leasedOf("bytes") };
-  const kept = isCovered(account, before.kept, allowed, now)
+  const kept = isCovered(account, before.kept, allowed, leased, now)
     ? before.kept
     : {
         spans: aheadOf(account.spans, allowed.spans, leased.spans),
@@ -59,11 +59,17 @@ export function leaseKept(before: MeteredAccount, allowed: KeyLimits, asks: Asks
   return { metered: { account, kept, leased }, answers, notices };
 }
 
-/** Whether `kept` allows no more than `account` does at `now`, and has notified of as much. */
-function isCovered(account: KeyAccount, kept: KeyAccount, allowed: KeyLimits, now: number): boolean {
+/** Whether `kept` allows no more than `account` does at `now`, and of the month little less, and has notified of as much. */
+function isCovered(
+  account: KeyAccount,
+  kept: KeyAccount,
+  allowed: KeyLimits,
+  leased: PerUnit<number>,
+  now: number,
+): boolean {
   return (
-    isUnitCovered(account.spans, kept.spans, allowed.spans, now) &&
-    isUnitCovered(account.bytes, kept.bytes, allowed.bytes, now)
+    isUnitCovered(account.spans, kept.spans, allowed.spans, leased.spans, now) &&
+    isUnitCovered(account.bytes, kept.bytes, allowed.bytes, leased.bytes, now)
   );
 }
 
@@ -71,6 +77,7 @@ function isUnitCovered(
   account: Account | undefined,
   kept: Account | undefined,
   allowed: Allowance,
+  leased: number,
   now: number,
 ): boolean {
   if (account === undefined || kept === undefined) {
@@ -80,6 +87,8 @@ function isUnitCovered(
     kept.month === account.month &&
     kept.reported === account.reported &&
     kept.used >= account.used &&
+    // Further ahead where a lease was given back: a Meter that starts anew would count it for the rest of the month.
+    kept.used - account.used <= Math.floor(leased * limits.meterAheadShare) &&
     (kept.tokens === null) === (account.tokens === null) &&
     // Two sums of fractions: a millionth of a span is none.
     refilled(kept, allowed, now) <= refilled(account, allowed, now) + 1e-6

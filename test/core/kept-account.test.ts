@@ -1,7 +1,7 @@
-import { describe, expect, test } from "vitest";
+import { assert, describe, expect, test } from "vitest";
 import { Random } from "../../bench/random.ts";
 import { limits } from "../../shared/limits.ts";
-import { type Ask, burstOf, nextMonthMs, refilled } from "../../shared/meter/account.ts";
+import { type Ask, burstOf, monthOf, nextMonthMs, refilled } from "../../shared/meter/account.ts";
 import { leaseKept, type MeteredAccount, meteredAccount } from "../../shared/meter/kept-account.ts";
 import type { KeyAccount, KeyLimits } from "../../shared/meter/key-limits.ts";
 
@@ -91,6 +91,30 @@ describe("what is on disk of an account", () => {
     expect(meter.metered().account.spans?.used).toBe(20);
   });
 
+  test("has what was given back, though little is leased with it: a Meter that starts anew does not count it for the rest of the month", () => {
+    const meter = meterOf(spansAlone(null, 1_000_000));
+    let [now, admitted, left] = [start, 0, 0];
+    for (let minute = 0; minute < 60; minute++) {
+      // Each minute one isolate sends much at once, and half a minute later one request more.
+      for (const [amount, wanted] of [
+        [100, 600],
+        [1, 1],
+      ] as const) {
+        const unused = left === 0 ? null : { amount: left, month: "2026-11", alive: false };
+        const { answers } = meter.lease(ask(amount, { wanted, unused }), now);
+        const answer = answers.kind === "leased" ? answers.answers.spans : null;
+        assert(answer?.kind === "leased", "it is within the quota");
+        admitted += amount;
+        left = answer.amount - amount;
+        meter.startAnew();
+        now += 30_000;
+      }
+    }
+    const used = meter.metered().account.spans?.used ?? 0;
+    expect(used).toBeGreaterThanOrEqual(admitted + left);
+    expect(used, "a hundredth of each lease of 600").toBeLessThanOrEqual(admitted + left + 60 * 6);
+  });
+
   test("allows no more than the account, and little less; whenever the Meter starts anew", () => {
     for (let seed = 0; seed < 60; seed++) {
       const random = new Random(seed);
@@ -107,14 +131,19 @@ describe("what is on disk of an account", () => {
         },
       };
       const meter = meterOf(allowed);
-      let [now, spansLeased, bytesLeased] = [start, 0, 0];
+      let [now, spansLeased, bytesLeased, unspent] = [start, 0, 0, 0];
       for (let i = 0; i < 1500; i++) {
         now += random.below(random.pick([10, 1000, 20_000]));
         const amount = 1 + random.below(100);
-        const wanted = { wanted: amount + random.below(200) };
-        const { metered, answers } = meter.lease(ask(amount, wanted), now, ask(amount * 20));
+        const wanted = amount + random.below(200);
+        const given = random.chance(0.3) ? unspent : 0;
+        const unused = given === 0 ? null : { amount: given, month: monthOf(now), alive: false };
+        const { metered, answers } = meter.lease(ask(amount, { wanted, unused }), now, ask(amount * 20));
+        spansLeased -= given;
+        unspent -= given;
         if (answers.kind === "leased") {
           const { spans, bytes } = answers.answers;
+          unspent += spans?.kind === "leased" ? spans.amount - amount : 0;
           spansLeased += spans?.kind === "leased" ? spans.amount : 0;
           bytesLeased += bytes?.kind === "leased" ? bytes.amount : 0;
         }
