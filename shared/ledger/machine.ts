@@ -323,7 +323,9 @@ function erase(draft: Draft, payloads: readonly Doorbell[], reason: string): voi
         open.add(group.id);
       }
     } else {
-      const marked = { ...payloadOf(payload), doorbell: true, erase: reason };
+      // What the table was counted to have may be more than was ever accepted: a person doubled the rows, or accepted doubled ones.
+      const spans = Math.min(payload.spans, settings.caps.rowsMax);
+      const marked = { ...payloadOf(payload), spans, doorbell: true, erase: reason };
       rest.set(id, {
         payload: marked,
         fence: (place?.since ?? unknownSince(draft.head, id)) + fenceMs(settings),

@@ -263,3 +263,16 @@ test("where none of more receipts than one attempt takes can be erased, they are
   expect(waits.slice(0, 2), "none waits for one that was not tried yet").toEqual([1000, 1000]);
   expect(waits.at(-1), "later each time").toBeGreaterThan(10_000);
 });
+
+test("a payload of which the table has more rows than were ever accepted is erased, and keeps none of those beside it", () => {
+  const ledger = new TestLedger();
+  const { rowsMax } = ledger.settings.caps;
+  const payloads = [2 * rowsMax, 10].map((spans, n) => doorbell({ n, spans, cause: "replay" }));
+  ledger.step({ kind: "erase", payloads, reason: "asked for" });
+  const looks = tasksWithin(ledger, fenceMs(ledger.settings) + 1000);
+  expect(looks.flatMap(numbersOf).sort()).toEqual([0, 1]);
+  for (const look of looks) {
+    const receipts = ledger.report(look, verified(look, 20));
+    expect(receipts).toMatchObject({ step: "receipts", receipts: [{ outcome: "erased" }] });
+  }
+});
