@@ -16,7 +16,9 @@ export class ReportTimes {
    */
   arm(now: number, isRefused: boolean): number | undefined {
     const soon = now + limits.outcomeReportMs;
-    const dueAt = isRefused ? soon : Math.max(soon, this.#sentAt + limits.outcomeReportBusyMs);
+    // A clock that was put back: the last one is not ahead.
+    const sentAt = Math.min(this.#sentAt, now);
+    const dueAt = isRefused ? soon : Math.max(soon, sentAt + limits.outcomeReportBusyMs);
     if (this.#dueAt !== null && this.#dueAt <= dueAt && now < this.#dueAt + limits.outcomeReportMs) {
       return undefined;
     }

@@ -31,6 +31,12 @@ describe("an isolate reports how its requests ended", () => {
     expect(times.arm(110_000, false)).toBe(5000);
   });
 
+  test("by its clock, also where that is put back", () => {
+    const times = new ReportTimes();
+    times.sent(10_000_000);
+    expect(times.arm(100_000, false)).toBe(15_000);
+  });
+
   test("at most every fifteen seconds by a steady sender, and nothing that it sent is left out", () => {
     const times = new ReportTimes();
     let [dueAt, counted, reported, reports] = [Number.POSITIVE_INFINITY, 0, 0, 0];
