@@ -4,7 +4,8 @@ import { askedForSchema } from "../../../shared/console/answers.ts";
 import { AccessContext } from "./answer.ts";
 import { ask, failureText } from "./ask.ts";
 import { ConfirmDialog } from "./confirm-dialog.tsx";
-import { plural } from "./format.ts";
+import { countText, plural } from "./format.ts";
+import { askInParts } from "./in-parts.ts";
 import type { Tell } from "./notices.tsx";
 import { PurgeDialog } from "./purge-dialog.tsx";
 
@@ -39,20 +40,25 @@ export function DeadLetterDialogs(props: DeadLetterDialogsProps) {
   ): Promise<void> => {
     onClose();
     onBusy(true);
-    try {
-      const { taken, missing } = await ask(token, path, askedForSchema, { body });
-      if (taken.length > 0) {
-        reportFindings(`${plural(taken.length, "payload")} ${done}`);
-      }
-      if (missing.length > 0) {
-        reportFindings(
-          `${plural(missing.length, "payload")} of these R2 does not have any more: nothing was done about them.`,
-          true,
-        );
-      }
+    const { reason } = body;
+    const { taken, missing, failed } = await askInParts(body.keys, (keys) =>
+      ask(token, path, askedForSchema, { body: reason === undefined ? { keys } : { keys, reason } }),
+    );
+    if (taken.length > 0) {
+      reportFindings(`${plural(taken.length, "payload")} ${done}`);
+    }
+    if (missing.length > 0) {
+      reportFindings(
+        `${plural(missing.length, "payload")} of these R2 does not have any more: nothing was done about them.`,
+        true,
+      );
+    }
+    if (failed !== null) {
+      const about = failed.keys === body.keys.length ? "" : ` about ${countText(failed.keys)} of them`;
+      reportFindings(`Nothing was done${about}. ${failureText(failed.error)}`, true);
+    }
+    if (failed?.keys !== body.keys.length) {
       onTaken();
-    } catch (error) {
-      reportFindings(`Nothing was done. ${failureText(error)}`, true);
     }
     onBusy(false);
     onDone();

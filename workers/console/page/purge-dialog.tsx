@@ -1,5 +1,6 @@
 /** Names what a purge takes away, and asks for the reason that its receipts will keep. */
 import { useState } from "preact/hooks";
+import { limits } from "../../../shared/limits.ts";
 import { Dialog } from "./dialog.tsx";
 import { countText, plural } from "./format.ts";
 
@@ -40,7 +41,7 @@ export function PurgeDialog({ keys, onClose, onPurge }: PurgeDialogProps) {
           id="reason"
           autofocus
           required
-          maxLength={500}
+          maxLength={limits.reasonBytesMax}
           value={reason}
           onInput={(event) => setReason(event.currentTarget.value)}
         />
