@@ -112,22 +112,28 @@ function* askToErase(keys: readonly string[], reason: string): ErasureWork<Asked
       payloads.push(payload);
     }
   }
+  // Before ClickHouse is asked anything: what nobody has sent there yet is not sent any more, also while it does not answer.
+  yield* handOver(payloads, reason);
   const gone = missing.filter(isPayloadKey).sort();
   const receipts = gone.length === 0 ? [] : yield* ask("readSpans", gone);
   const receipted = new Set(receipts.map(({ key }) => key));
   const unreceipted = gone.filter((key) => !receipted.has(key));
   const rows = unreceipted.length === 0 ? [] : yield* ask("countRows", unreceipted);
-  for (const { key, spans } of [...receipts, ...rows]) {
+  const others = [...receipts, ...rows].map(({ key, spans }): Doorbell => {
     const arrival = minuteToMs(minuteOfKey(key));
-    payloads.push({ v: 1, key, cause: "replay", spans, outputBytes: 0, arrival });
-  }
+    return { v: 1, key, cause: "replay", spans, outputBytes: 0, arrival };
+  });
+  yield* handOver(others, reason);
+  const taken = [...payloads, ...others].map(({ key }) => key);
+  const found = new Set<string>(taken);
+  return { taken, missing: missing.filter((key) => !found.has(key)) };
+}
+
+function* handOver(payloads: readonly Doorbell[], reason: string): ErasureWork<void> {
   if (payloads.length > 0) {
     // The oldest first: a group is of few days, and each group more costs mutations.
     yield* ask("erase", { payloads: payloads.toSorted((a, b) => a.arrival - b.arrival), reason });
   }
-  const taken = payloads.map(({ key }) => key);
-  const found = new Set<string>(taken);
-  return { taken, missing: missing.filter((key) => !found.has(key)) };
 }
 
 /**
