@@ -202,7 +202,8 @@ async function listOldRows(
 ): Promise<PayloadsPage> {
   const [from = "", after = ""] = place.split(":");
   const traces = tableName(clickHouse.settings, clickHouse.settings.tracesTable);
-  const behind = Math.floor((now - receiptedMs) / DAY_MS);
+  // With the day in which they begin to have them: what has one is not listed.
+  const behind = Math.floor((now - receiptedMs) / DAY_MS) + 1;
   // What a part's own minimum says: no row is read for it.
   const [{ rows, day }] = await queryRows(
     clickHouse,
