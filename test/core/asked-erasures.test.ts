@@ -9,7 +9,9 @@ import { doorbell, startMs } from "../ledger/world.ts";
 const stored = doorbell({ n: 1, arrival: startMs });
 const older = doorbell({ n: 2, arrival: startMs - MINUTE_MS });
 const gone = doorbell({ n: 3 });
-const keys = [stored, older, gone].map(({ key }) => key);
+/** Its key is of the minute in which it is asked for: it has rows, and no receipt any more. */
+const outlived = doorbell({ n: 4, arrival: startMs + MINUTE_MS });
+const keys = [stored, older, gone, outlived].map(({ key }) => key);
 
 function effects(readSpans: AskedErasurePerformer["readSpans"]) {
   const handed: (readonly Doorbell[])[] = [];
@@ -20,7 +22,7 @@ function effects(readSpans: AskedErasurePerformer["readSpans"]) {
     writeRecord: async () => null,
     completeDoorbell: async (key) => [stored, older].find((one) => one.key === key) ?? null,
     readSpans,
-    countRows: async () => [],
+    findRows: async (asked) => asked.filter((key) => key === outlived.key).map((key) => ({ key })),
     erase: async ({ payloads }) => {
       handed.push(payloads);
       return null;
@@ -39,7 +41,14 @@ const numbersOf = (payloads: readonly Doorbell[]) => payloads.map(({ key }) => k
 test("what R2 has is erased together, and so is what only its receipts name", async () => {
   const { performer, handed } = effects(async () => [{ key: gone.key, spans: 7 }]);
   const asked = await perform(eraseAsked("erasures/a", [...keys, "no key"], "a test"), performer);
-  expect(handed.map(numbersOf)).toEqual([[1, 0], [2]]);
+  expect(handed.map(numbersOf)).toEqual([
+    [1, 0],
+    [2, 3],
+  ]);
+  expect(
+    handed[1]?.map(({ spans }) => spans),
+    "no usage of the minute in which it was asked for",
+  ).toEqual([7, 0]);
   expect(asked).toEqual({ taken: keys, missing: ["no key"] });
 });
 

@@ -206,7 +206,7 @@ test("an erasure of payloads whose segments are gone is asked for again by as ma
     outcomes: counts(() => []),
     completeDoorbell: counts(() => null, 2),
     readSpans: counts((asked) => asked.map((key) => ({ key, spans: 1 }))),
-    countRows: async () => expect.unreachable(),
+    findRows: async () => expect.unreachable(),
     erase: counts(({ payloads }) => {
       erased.push(...payloads.map(({ key }) => key));
       return null;

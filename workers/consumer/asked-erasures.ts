@@ -14,7 +14,6 @@ import {
 } from "../../shared/delivery/asked-erasures.ts";
 import { perform } from "../../shared/effect.ts";
 import { toHex } from "../../shared/hex.ts";
-import { sumOf } from "../../shared/ledger/receipts.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { idOfKey, type PayloadKey, payloadIdToBytes, tenantOfKey } from "../../shared/payload-key.ts";
@@ -77,7 +76,7 @@ function performerOf({ bucket, clickHouse, ledger }: ErasureTargets): AskedErasu
     },
     completeDoorbell: async (key) => await completeDoorbell(bucket, key, "replay"),
     readSpans: async (keys) => await queryReceipts(clickHouse, receiptsOfKeysQuery(settings, keys)),
-    countRows: async (keys) => await countOwnRows(clickHouse, keys),
+    findRows: async (keys) => await findOwnRows(clickHouse, keys),
     outcomes: async (keys) => await queryRows(clickHouse, outcomesSchema, outcomesQuery(settings, keys)),
     holds: async (keys) => await ledger.holds(keys),
     erase: async ({ payloads, reason }) => {
@@ -92,7 +91,7 @@ function performerOf({ bucket, clickHouse, ledger }: ErasureTargets): AskedErasu
 }
 
 /** A key may be a person's, and name another tenant than the rows of its id do: then it has none. */
-async function countOwnRows(clickHouse: ClickHouseConnection, keys: readonly PayloadKey[]) {
+async function findOwnRows(clickHouse: ClickHouseConnection, keys: readonly PayloadKey[]) {
   const { rows } = await countRows(clickHouse, [...new Set(keys.map(idOfKey))], null);
   const days = [...new Set([...rows.values()].flat().map(({ day }) => day))];
   if (days.length === 0) {
@@ -101,10 +100,9 @@ async function countOwnRows(clickHouse: ClickHouseConnection, keys: readonly Pay
   const query = tenantsOfRowsQuery(clickHouse.settings, [...rows.keys()], days);
   const tenants = await queryRows(clickHouse, tenantsSchema, query);
   const own = new Set(tenants.map(({ payload, tenant }) => `${tenant}/${payload}`));
-  return keys.flatMap((key) => {
-    const spans = sumOf(rows.get(idOfKey(key)) ?? []);
-    return own.has(`${tenantOfKey(key)}/${toHex(payloadIdToBytes(idOfKey(key)))}`) ? [{ key, spans }] : [];
-  });
+  return keys.flatMap((key) =>
+    own.has(`${tenantOfKey(key)}/${toHex(payloadIdToBytes(idOfKey(key)))}`) ? [{ key }] : [],
+  );
 }
 
 const tenantsSchema = v.array(v.object({ payload: v.string(), tenant: v.string() }));

@@ -144,13 +144,10 @@ const performer: ErasurePerformer = {
         return written === undefined ? [] : [{ key, spans: written.receipt.spans }];
       }),
     ),
-  countRows: (world, keys) =>
+  findRows: (world, keys) =>
     world.askTable("rows", () => {
       const { rows } = world.countRows(keys.map(idOfKey));
-      return keys.flatMap((key, i) => {
-        const spans = sumOf(rows[i] ?? []);
-        return spans === 0 ? [] : [{ key, spans }];
-      });
+      return keys.flatMap((key, i) => (sumOf(rows[i] ?? []) === 0 ? [] : [{ key }]));
     }),
   outcomes: (world, keys) =>
     world.askTable("outcomes", () =>
