@@ -4,6 +4,7 @@
  * days are named, so that other days' parts are neither read nor written; a mark in the statement says in system.mutations
  * whose it is. Performed by workers/consumer/delete-rows.ts.
  */
+import { keyChecksum } from "../key-checksum.ts";
 import type { PayloadId } from "../payload-key.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
@@ -20,7 +21,10 @@ export interface Deletion {
   readonly where: string | null;
 }
 
-/** Which rows: those of `ids` on `days` (since 1970-01-01, UTC; at least one). `mark`: names the deletion, `[0-9a-z.]+`. */
+/**
+ * Which rows: those of `ids` on `days` (since 1970-01-01, UTC; at least one). `mark`: names together with the ids the deletion, `[0-9a-z]+`:
+ * a group of many payloads is erased in parts, and what was done of one part says nothing of the next.
+ */
 export interface DeletedRows {
   readonly ids: readonly PayloadId[];
   readonly days: readonly number[];
@@ -33,7 +37,7 @@ function ofPayloads({ ids, days }: DeletedRows): string {
 
 /** Rows of payloads. */
 export function rowsDeletion(settings: ClickHouseSettings, rows: DeletedRows): Deletion {
-  return deletion(settings, settings.tracesTable, `rows ${rows.mark}`, ofPayloads(rows), true);
+  return deletion(settings, settings.tracesTable, `rows ${markOf(rows)}`, ofPayloads(rows), true);
 }
 
 /**
@@ -45,7 +49,11 @@ export function traceTimesDeletion(settings: ClickHouseSettings, rows: DeletedRo
   const erased = `SELECT TraceId FROM ${traces} WHERE ${ofPayloads(rows)}`;
   const where = `TraceId IN (${erased})
     AND TraceId NOT IN (SELECT TraceId FROM ${traces} WHERE TraceId IN (${erased}) AND HeadracePayload NOT IN ${idSet(rows.ids)})`;
-  return deletion(settings, `${settings.tracesTable}_trace_id_ts`, `times ${rows.mark}`, where, false);
+  return deletion(settings, `${settings.tracesTable}_trace_id_ts`, `times ${markOf(rows)}`, where, false);
+}
+
+function markOf({ mark, ids }: DeletedRows): string {
+  return `${mark}.${keyChecksum(ids).toString(16).padStart(16, "0")}`;
 }
 
 function deletion(

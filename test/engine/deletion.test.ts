@@ -62,6 +62,20 @@ test("rows and the times of their traces are gone from every part, those of othe
   expect(await mutations("headrace rows a1")).toBe("1");
 });
 
+test("of a group that is erased in parts, each part's rows and times go", async () => {
+  const times = `${traces}_trace_id_ts`;
+  for (const byte of [6, 7]) {
+    await store(byte);
+    const part = { ids: [id(byte)], days, mark: "a6" };
+    for (let tries = 0; tries < 2; tries++) {
+      await deleteRows(clickHouse, traceTimesDeletion(clickHouse.settings, part));
+    }
+    await deleteRows(clickHouse, rowsDeletion(clickHouse.settings, part));
+    expect([await inParts(byte), await inParts(byte, times)]).toEqual(["0", "0"]);
+  }
+  expect([await mutations("headrace times a6"), await mutations("headrace rows a6")]).toEqual(["2", "2"]);
+});
+
 test("only the days that are named are touched", async () => {
   await store(3);
   await deleteRows(
