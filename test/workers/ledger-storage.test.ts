@@ -399,6 +399,17 @@ describe("the SQLite store", () => {
     });
   });
 
+  test("counts groups of a kind that a later version knows among the usual ones", async () => {
+    await runInDurableObject(env.LEDGER.getByName("later kinds"), (_, { storage }) => {
+      const sqlite = new LedgerStorage(storage);
+      sqlite.apply([groupAt(1, ofKinds.erasure), groupAt(2, ofKinds.refused)]);
+      storage.sql.exec("UPDATE groups_3 SET role = 99 WHERE seq = 1");
+      const { groups, counts } = new LedgerStorage(storage).groupsLookedInto(9);
+      expect(counts).toEqual({ ...noneLookedInto.counts, usual: 1, refused: 1 });
+      expect(groups).toHaveLength(1);
+    });
+  });
+
   test("reads a head that an earlier version stored, which kept no calls", async () => {
     await runInDurableObject(env.LEDGER.getByName("older"), (_, { storage }) => {
       const born = { kind: "born", facts: emptyWorld } as const;
