@@ -341,6 +341,8 @@ describe("erasing", () => {
     expect(textOf(after)).not.toContain("other");
     const again = await erase(after, keys.slice(1, 2));
     expect(bodies(again, 3)).toEqual(["first", "erased", "third"]);
+    const withAnother = await erase(after, keys.slice(1));
+    expect(bodies(withAnother, 3)).toEqual(["first", "erased", "erased"]);
   });
 
   test("of two that nobody can read leaves neither", async () => {

@@ -1365,6 +1365,7 @@ const damaged: readonly Mutant[] = [
   },
   {
     name: "an erasure that is repeated takes what its entry leads to, whosever it is",
+    open: "a segment of which all is erased that is asked for is not written again: it needs another payload of it asked for with that one; test/core/segment.test.ts holds it",
     file: "shared/segment/erase-payloads.ts",
     find: "      continue; // its bytes are gone already",
     replace: "      own.push(rangeOf(entry));\n      continue; // its bytes are gone already",
