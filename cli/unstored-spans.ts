@@ -46,7 +46,7 @@ export async function unstoredSpans(
   }
   if (unread.length > 0) {
     notes.push(
-      `${counted(unread.length, "dead letter")} cannot be read, and may have spans of this trace: \`headrace dead-letters purge KEY\` is rid of one\n${unread.join("\n")}`,
+      `${counted(unread.length, "dead letter")} cannot be read, and may have spans of this trace: \`headrace dead-letters purge KEY\` takes one away\n${unread.join("\n")}`,
     );
   }
   const { waiting, groups } = await console.ask("GET /api/in-flight");

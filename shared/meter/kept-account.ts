@@ -2,9 +2,9 @@
  * What is on disk of an account: a little more debited than was. A row that is written costs as much as seven calls of the Meter, and a
  * debit is on disk before its lease is answered; leases that come to no more than what was written ahead are on disk already.
  *
- * Of the month a hundredth of what was leased in it since the Meter started is written ahead: so much counts as used when it starts anew. The
- * first hundred leases are each written as they are; a busy account writes ever more seldom. What is given back beyond that is written too. Of the bucket it is as much as one lease may
- * have, an eighth of what is there.
+ * Of the month a hundredth of what was leased in it since the Meter started is written ahead: so much counts as used when it starts anew.
+ * The first hundred leases are each written as they are; a busy account writes ever more seldom. What is given back beyond that is written
+ * too. Of the bucket it is as much as one lease may have, an eighth of what is there.
  *
  * Worked example: 10,000 spans were leased since the start, in leases of 10. What is written has 100 more, which the next ten leases spend.
  */

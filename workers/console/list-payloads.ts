@@ -1,8 +1,9 @@
 /**
  * The keys of one tenant's payloads, a page at a time: first those that have a receipt and are not erased, then those
  * that R2 has and no receipt names, in segments as well. Keys begin with a minute, so the second part is listed from the
- * watermark on: what arrived before has its receipt. Then dead letters that are older than receipts are kept, and have bytes in R2. At last those of which the traces' table alone knows, day by day: receipts are
- * kept for weeks, rows for as long as the table's TTL says. Their keys are made for them, of the minute in which they are asked for.
+ * watermark on: what arrived before has its receipt. Then dead letters that are older than receipts are kept, and have bytes in R2. At
+ * last those of which the traces' table alone knows, day by day: receipts are kept for weeks, rows for as long as the table's TTL says.
+ * Their keys are made for them, of the minute in which they are asked for.
  */
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
