@@ -175,7 +175,7 @@ class CountedMeters {
         const now = Date.now();
         this.calls++;
         const present = this.#accounts.get(account);
-        const before = present?.metered ?? meteredAccount({ spans: undefined, bytes: undefined });
+        const before = present?.metered ?? meteredAccount();
         const isAwake = present !== undefined && now - present.calledAt < hibernatesMs;
         const known = isAwake ? before : meteredAccount(before.kept);
         const { metered, answers } = leaseKept(known, limits, asks, now);

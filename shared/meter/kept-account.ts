@@ -17,7 +17,9 @@ import {
   type KeyLimits,
   leaseUnits,
   type PerUnit,
+  perUnit,
   type UnitNotice,
+  units,
 } from "./key-limits.ts";
 
 /** An account as its Meter has it at present. */
@@ -29,8 +31,10 @@ export interface MeteredAccount {
   readonly leased: PerUnit<number>;
 }
 
-/** `kept`: as it was read from disk. */
-export function meteredAccount(kept: KeyAccount): MeteredAccount {
+const neverAsked: KeyAccount = { spans: undefined, bytes: undefined };
+
+/** `kept`: as it was read from disk; without it nobody has asked yet. */
+export function meteredAccount(kept: KeyAccount = neverAsked): MeteredAccount {
   return { account: kept, kept, leased: { spans: 0, bytes: 0 } };
 }
 
@@ -44,35 +48,20 @@ export interface MeteredStep {
 /** Decides one call at `now` (ms since the epoch), as `leaseUnits` does, and what is on disk then. */
 export function leaseKept(before: MeteredAccount, allowed: KeyLimits, asks: Asks, now: number): MeteredStep {
   const { account, answers, notices } = leaseUnits(before.account, allowed, asks, now);
-  const answer = answers.kind === "leased" ? answers.answers : undefined;
-  const leasedOf = (unit: "spans" | "bytes"): number => {
-    const granted = answer?.[unit];
-    return before.leased[unit] + (granted?.kind === "leased" ? granted.amount : 0);
-  };
-  const leased = { spans: leasedOf("spans"), bytes: leasedOf("bytes") };
-  const kept = isCovered(account, before.kept, allowed, leased, now)
+  const leased = perUnit((unit) => {
+    const answer = answers.kind === "leased" ? answers.answers[unit] : null;
+    return before.leased[unit] + (answer?.kind === "leased" ? answer.amount : 0);
+  });
+  const isCovered = units.every((unit) =>
+    isUnitCovered(account[unit], before.kept[unit], allowed[unit], leased[unit], now),
+  );
+  const kept = isCovered
     ? before.kept
-    : {
-        spans: aheadOf(account.spans, allowed.spans, leased.spans),
-        bytes: aheadOf(account.bytes, allowed.bytes, leased.bytes),
-      };
+    : perUnit((unit) => aheadOf(account[unit], allowed[unit], leased[unit]));
   return { metered: { account, kept, leased }, answers, notices };
 }
 
 /** Whether `kept` allows no more than `account` does at `now`, and of the month little less, and has notified of as much. */
-function isCovered(
-  account: KeyAccount,
-  kept: KeyAccount,
-  allowed: KeyLimits,
-  leased: PerUnit<number>,
-  now: number,
-): boolean {
-  return (
-    isUnitCovered(account.spans, kept.spans, allowed.spans, leased.spans, now) &&
-    isUnitCovered(account.bytes, kept.bytes, allowed.bytes, leased.bytes, now)
-  );
-}
-
 function isUnitCovered(
   account: Account | undefined,
   kept: Account | undefined,

@@ -33,7 +33,7 @@ import {
 
 export type Unit = "spans" | "bytes";
 export type PerUnit<T> = Readonly<Record<Unit, T>>;
-const units: readonly Unit[] = ["spans", "bytes"];
+export const units: readonly Unit[] = ["spans", "bytes"];
 
 export type KeyLimits = PerUnit<Allowance>;
 
@@ -59,7 +59,7 @@ export function isKeyLimited({ spans, bytes }: KeyLimits): boolean {
   return isLimited(spans) || isLimited(bytes);
 }
 
-function perUnit<T>(of: (unit: Unit) => T): PerUnit<T> {
+export function perUnit<T>(of: (unit: Unit) => T): PerUnit<T> {
   return { spans: of("spans"), bytes: of("bytes") };
 }
 

@@ -3,27 +3,18 @@ import { Random } from "../../bench/random.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Ask, burstOf, monthOf, nextMonthMs, refilled } from "../../shared/meter/account.ts";
 import { leaseKept, type MeteredAccount, meteredAccount } from "../../shared/meter/kept-account.ts";
-import type { KeyAccount, KeyLimits } from "../../shared/meter/key-limits.ts";
+import type { KeyLimits } from "../../shared/meter/key-limits.ts";
+import { leaseAsk } from "../fixtures/lease-ask.ts";
 
 const start = Date.UTC(2026, 10, 24, 7);
-const nothing: KeyAccount = { spans: undefined, bytes: undefined };
 const spansAlone = (perSecond: number | null, perMonth: number | null): KeyLimits => ({
   spans: { perSecond, burst: null, perMonth },
   bytes: { perSecond: null, burst: null, perMonth: null },
 });
-const ask = (amount: number, changes: Partial<Ask> = {}): Ask => ({
-  amount,
-  likely: amount,
-  wanted: amount,
-  unused: null,
-  unmetered: 0,
-  rateOnly: null,
-  ...changes,
-});
 
 /** A Meter's account, and how often it was written. */
 function meterOf(allowed: KeyLimits) {
-  let metered: MeteredAccount = meteredAccount(nothing);
+  let metered: MeteredAccount = meteredAccount();
   let written = 0;
   return {
     lease(spans: Ask, now: number, bytes: Ask | null = null) {
@@ -43,9 +34,9 @@ function meterOf(allowed: KeyLimits) {
 describe("what is on disk of an account", () => {
   test("is the account itself while little was leased", () => {
     const meter = meterOf(spansAlone(null, 1000));
-    meter.lease(ask(10), start);
+    meter.lease(leaseAsk(10), start);
     expect(meter.metered().kept).toEqual(meter.metered().account);
-    meter.lease(ask(10), start + 1000);
+    meter.lease(leaseAsk(10), start + 1000);
     expect(meter.metered().kept.spans?.used).toBe(20);
     expect(meter.written()).toBe(2);
   });
@@ -53,7 +44,7 @@ describe("what is on disk of an account", () => {
   test("is written seldom where many leases come: of 20,000, fewer than 700 times", () => {
     const meter = meterOf(spansAlone(1000, 1_000_000_000));
     for (let i = 0; i < 20_000; i++) {
-      meter.lease(ask(100), start + i * 250);
+      meter.lease(leaseAsk(100), start + i * 250);
     }
     expect(meter.metered().account.spans?.used).toBe(2_000_000);
     expect(meter.written()).toBeGreaterThan(100);
@@ -62,10 +53,10 @@ describe("what is on disk of an account", () => {
 
   test("does not change where everything is refused, by rate or by quota", () => {
     const meter = meterOf(spansAlone(10, 1000));
-    meter.lease(ask(100), start);
+    meter.lease(leaseAsk(100), start);
     const before = meter.written();
     for (let i = 1; i < 50; i++) {
-      const { answers } = meter.lease(ask(90), start + i * 100);
+      const { answers } = meter.lease(leaseAsk(90), start + i * 100);
       expect(answers.kind).toBe("refused");
     }
     expect(meter.written()).toBe(before);
@@ -75,7 +66,7 @@ describe("what is on disk of an account", () => {
     const meter = meterOf(spansAlone(null, 100_000));
     const notices: string[] = [];
     for (let i = 0; i < 101; i++) {
-      const step = meter.lease(ask(1000), start + i);
+      const step = meter.lease(leaseAsk(1000), start + i);
       notices.push(...step.notices.map(({ percent, state }) => `${percent} ${state}`));
       meter.startAnew();
     }
@@ -84,10 +75,10 @@ describe("what is on disk of an account", () => {
 
   test("is of the month", () => {
     const meter = meterOf(spansAlone(null, 1000));
-    meter.lease(ask(500), start);
-    meter.lease(ask(10), nextMonthMs(start));
+    meter.lease(leaseAsk(500), start);
+    meter.lease(leaseAsk(10), nextMonthMs(start));
     meter.startAnew();
-    meter.lease(ask(10), nextMonthMs(start) + 1000);
+    meter.lease(leaseAsk(10), nextMonthMs(start) + 1000);
     expect(meter.metered().account.spans?.used).toBe(20);
   });
 
@@ -101,7 +92,7 @@ describe("what is on disk of an account", () => {
         [1, 1],
       ] as const) {
         const unused = left === 0 ? null : { amount: left, month: "2026-11", alive: false };
-        const { answers } = meter.lease(ask(amount, { wanted, unused }), now);
+        const { answers } = meter.lease(leaseAsk(amount, { wanted, unused }), now);
         const answer = answers.kind === "leased" ? answers.answers.spans : null;
         assert(answer?.kind === "leased", "it is within the quota");
         admitted += amount;
@@ -138,7 +129,11 @@ describe("what is on disk of an account", () => {
         const wanted = amount + random.below(200);
         const given = random.chance(0.3) ? unspent : 0;
         const unused = given === 0 ? null : { amount: given, month: monthOf(now), alive: false };
-        const { metered, answers } = meter.lease(ask(amount, { wanted, unused }), now, ask(amount * 20));
+        const { metered, answers } = meter.lease(
+          leaseAsk(amount, { wanted, unused }),
+          now,
+          leaseAsk(amount * 20),
+        );
         spansLeased -= given;
         unspent -= given;
         if (answers.kind === "leased") {

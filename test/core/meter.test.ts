@@ -31,6 +31,7 @@ import {
   takeBack,
   unanswered,
 } from "../../shared/meter/lease.ts";
+import { leaseAsk } from "../fixtures/lease-ask.ts";
 
 const start = Date.UTC(2026, 10, 24, 7);
 const rate = (perSecond: number, burst: number | null = null): Allowance => ({
@@ -39,15 +40,6 @@ const rate = (perSecond: number, burst: number | null = null): Allowance => ({
   perMonth: null,
 });
 const quota = (perMonth: number): Allowance => ({ perSecond: null, burst: null, perMonth });
-const one = (amount: number, changes: Partial<Ask> = {}): Ask => ({
-  amount,
-  likely: amount,
-  wanted: amount,
-  unused: null,
-  unmetered: 0,
-  rateOnly: null,
-  ...changes,
-});
 
 /** One isolate that asks for exactly what it needs, one request after another. */
 function meterOf(allowed: Allowance) {
@@ -65,60 +57,60 @@ function meterOf(allowed: Allowance) {
 describe("a rate", () => {
   test("admits the burst at once, then the rate, and says when the next request fits", () => {
     const meter = meterOf(rate(100, 50));
-    expect(meter.ask(one(50), start).answer).toMatchObject({ kind: "leased", amount: 50 });
-    expect(meter.ask(one(10), start).answer).toEqual({
+    expect(meter.ask(leaseAsk(50), start).answer).toMatchObject({ kind: "leased", amount: 50 });
+    expect(meter.ask(leaseAsk(10), start).answer).toEqual({
       kind: "refused",
       limit: "rate",
       retryAfterMs: 100,
       left: 0,
     });
-    expect(meter.ask(one(10), start + 99).answer.kind).toBe("refused");
-    expect(meter.ask(one(10), start + 100).answer.kind).toBe("leased");
-    expect(meter.ask(one(50), start + 100_000).answer.kind, "no more than the burst is saved up").toBe(
+    expect(meter.ask(leaseAsk(10), start + 99).answer.kind).toBe("refused");
+    expect(meter.ask(leaseAsk(10), start + 100).answer.kind).toBe("leased");
+    expect(meter.ask(leaseAsk(50), start + 100_000).answer.kind, "no more than the burst is saved up").toBe(
       "leased",
     );
-    expect(meter.ask(one(1), start + 100_000).answer.kind).toBe("refused");
+    expect(meter.ask(leaseAsk(1), start + 100_000).answer.kind).toBe("refused");
   });
 
   test("admits a request larger than its burst by a full bucket, which is then in debt", () => {
     const meter = meterOf(rate(10, 20));
-    expect(meter.ask(one(100), start).answer).toMatchObject({ kind: "leased", amount: 100 });
-    expect(meter.ask(one(1), start).answer).toMatchObject({ kind: "refused", retryAfterMs: 8100 });
-    expect(meter.ask(one(100), start + 9_999).answer.kind).toBe("refused");
-    expect(meter.ask(one(100), start + 10_000).answer.kind).toBe("leased");
+    expect(meter.ask(leaseAsk(100), start).answer).toMatchObject({ kind: "leased", amount: 100 });
+    expect(meter.ask(leaseAsk(1), start).answer).toMatchObject({ kind: "refused", retryAfterMs: 8100 });
+    expect(meter.ask(leaseAsk(100), start + 9_999).answer.kind).toBe("refused");
+    expect(meter.ask(leaseAsk(100), start + 10_000).answer.kind).toBe("leased");
   });
 
   test("a refused request costs nothing", () => {
     const meter = meterOf(rate(10, 20));
-    meter.ask(one(20), start);
+    meter.ask(leaseAsk(20), start);
     const before = meter.account();
     for (let i = 0; i < 10; i++) {
-      expect(meter.ask(one(20), start).answer.kind).toBe("refused");
+      expect(meter.ask(leaseAsk(20), start).answer.kind).toBe("refused");
     }
     expect(meter.account()).toEqual(before);
   });
 
   test("leases a share of what is left, and no more than is wanted", () => {
     const meter = meterOf(rate(100, 800));
-    expect(meter.ask(one(10, { wanted: 30 }), start).answer).toMatchObject({ amount: 30 });
-    expect(meter.ask(one(10, { wanted: 9999 }), start).answer).toMatchObject({ amount: 96 }); // an eighth of 770
-    expect(meter.ask(one(200, { wanted: 9999 }), start).answer).toMatchObject({ amount: 200 });
+    expect(meter.ask(leaseAsk(10, { wanted: 30 }), start).answer).toMatchObject({ amount: 30 });
+    expect(meter.ask(leaseAsk(10, { wanted: 9999 }), start).answer).toMatchObject({ amount: 96 }); // an eighth of 770
+    expect(meter.ask(leaseAsk(200, { wanted: 9999 }), start).answer).toMatchObject({ amount: 200 });
   });
 
   test("takes back what a living lease did not spend, and not what one that ran out did not", () => {
     const back = (alive: boolean) => {
       const meter = meterOf(rate(1, 100));
-      meter.ask(one(100), start);
+      meter.ask(leaseAsk(100), start);
       const unused = { amount: 40, month: "2026-11", alive };
-      return meter.ask(one(30, { unused }), start).answer.kind;
+      return meter.ask(leaseAsk(30, { unused }), start).answer.kind;
     };
     expect(back(true)).toBe("leased");
     expect(back(false)).toBe("refused");
   });
 
   test("that is set on a key which had none begins with a full burst", () => {
-    const { account } = lease(undefined, quota(1000), one(10), start);
-    expect(lease(account, rate(10, 20), one(20), start).answer.kind).toBe("leased");
+    const { account } = lease(undefined, quota(1000), leaseAsk(10), start);
+    expect(lease(account, rate(10, 20), leaseAsk(20), start).answer.kind).toBe("leased");
   });
 });
 
@@ -127,16 +119,16 @@ describe("a quota", () => {
 
   test("ends with its last span, says when the month does, and begins anew then", () => {
     const meter = meterOf(quota(1000));
-    expect(meter.ask(one(999), start).answer.kind).toBe("leased");
-    expect(meter.ask(one(2), start).answer).toEqual({
+    expect(meter.ask(leaseAsk(999), start).answer.kind).toBe("leased");
+    expect(meter.ask(leaseAsk(2), start).answer).toEqual({
       kind: "refused",
       limit: "month",
       retryAfterMs: Date.UTC(2026, 11, 1) - start,
       left: 1,
     });
-    expect(meter.ask(one(1), start).answer.kind).toBe("leased");
-    expect(meter.ask(one(1), Date.UTC(2026, 11, 1) - 1).answer.kind).toBe("refused");
-    expect(meter.ask(one(1000), Date.UTC(2026, 11, 1)).answer.kind).toBe("leased");
+    expect(meter.ask(leaseAsk(1), start).answer.kind).toBe("leased");
+    expect(meter.ask(leaseAsk(1), Date.UTC(2026, 11, 1) - 1).answer.kind).toBe("refused");
+    expect(meter.ask(leaseAsk(1000), Date.UTC(2026, 11, 1)).answer.kind).toBe("leased");
   });
 
   test("the month after December is January's", () => {
@@ -145,17 +137,17 @@ describe("a quota", () => {
 
   test("counts what was given back, if it is of this month", () => {
     const meter = meterOf(quota(1000));
-    meter.ask(one(1000), start);
+    meter.ask(leaseAsk(1000), start);
     const unused = { amount: 100, month: "2026-10", alive: false };
-    expect(meter.ask(one(1, { unused }), start).answer.kind).toBe("refused");
-    expect(meter.ask(one(100, { unused: { ...unused, month: "2026-11" } }), start).answer.kind).toBe(
+    expect(meter.ask(leaseAsk(1, { unused }), start).answer.kind).toBe("refused");
+    expect(meter.ask(leaseAsk(100, { unused: { ...unused, month: "2026-11" } }), start).answer.kind).toBe(
       "leased",
     );
   });
 
   test("counts what was admitted without the Meter", () => {
     const meter = meterOf(quota(1000));
-    expect(meter.ask(one(1, { unmetered: 1500 }), start).answer).toMatchObject({
+    expect(meter.ask(leaseAsk(1, { unmetered: 1500 }), start).answer).toMatchObject({
       kind: "refused",
       left: 0,
     });
@@ -164,7 +156,7 @@ describe("a quota", () => {
 
   test("is reported once at 80 % and once at 100 %, of which one is open, and resolved in the next month", () => {
     const meter = meterOf(quota(1000));
-    const notices = (spans: number, now = start) => meter.ask(one(spans), now).notices;
+    const notices = (spans: number, now = start) => meter.ask(leaseAsk(spans), now).notices;
     expect(notices(799)).toEqual([]);
     expect(notices(1)).toEqual([{ ...month, percent: 80, state: "open", used: 800 }]);
     expect(notices(100)).toEqual([]);
@@ -208,7 +200,7 @@ describe("an isolate", () => {
     }
     const { decision } = admit(held, allowed, 10, start + 2000);
     // 110 spans in 2.5 s (half a second of it from before the first ask) are 44 a second; for 5 s: 220.
-    expect(decision).toEqual({ kind: "ask", ask: one(10, { wanted: 230 }) });
+    expect(decision).toEqual({ kind: "ask", ask: leaseAsk(10, { wanted: 230 }) });
   });
 
   test("does not spend a lease that has run out, or another month's: it gives the rest back", () => {
@@ -224,7 +216,7 @@ describe("an isolate", () => {
   /** The lease of an isolate whose request of 10 was refused at `start`. */
   function refused(limit: "rate" | "month", left: number): Lease {
     const asked = admit(noLease(start), allowed, 10, start);
-    const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
+    const ask = asked.decision.kind === "ask" ? asked.decision.ask : leaseAsk(0);
     const answer = { kind: "refused", limit, retryAfterMs: 5000, left } as const;
     const { lease: held, decision } = answered(asked.lease, allowed, ask, answer, start);
     expect(decision).toEqual({ kind: "refused", refused: { limit, retryAfterMs: 5000 } });
@@ -271,7 +263,7 @@ describe("an isolate", () => {
 
   test("admits while the Meter cannot be reached, asks again a second later, and reports what it admitted", () => {
     const asked = admit(noLease(start), allowed, 10, start);
-    const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
+    const ask = asked.decision.kind === "ask" ? asked.decision.ask : leaseAsk(0);
     let { lease: held, decision } = unanswered(asked.lease, ask, start) as ReturnType<typeof admit>;
     expect(decision.kind).toBe("unmetered");
     ({ lease: held, decision } = admit(held, allowed, 7, start + 1));
@@ -330,7 +322,7 @@ describe("what a look at a request takes", () => {
       /** What the rate and the month have counted, what this isolate still holds left out. */
       spent: (now: number) => {
         const { account } = meter.ask(
-          one(0, {
+          leaseAsk(0, {
             unused: { amount: held.left, month: "2026-11", alive: true },
             unmetered: held.unmetered,
             rateOnly: { amount: held.rateOnly, month: "2026-11" },
@@ -408,7 +400,7 @@ describe("what a look at a request takes", () => {
 
   test("is counted once where the Meter cannot be reached", () => {
     const asked = admitFirst(noLease(start), both, 1, start);
-    const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
+    const ask = asked.decision.kind === "ask" ? asked.decision.ask : leaseAsk(0);
     const { lease: held } = unanswered(asked.lease, ask, start);
     expect(held.unmetered).toBe(1);
     expect(admit(held, both, 10, start, { how: "unmetered", amount: 1 }).lease.unmetered).toBe(10);

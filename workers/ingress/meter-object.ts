@@ -83,7 +83,7 @@ export class Meter extends DurableObject<MeterBindings> {
     asks: Asks,
   ): Promise<{ readonly answers: Answers }> {
     const now = Date.now();
-    const before = this.#accounts.get(account) ?? meteredAccount({ spans: undefined, bytes: undefined });
+    const before = this.#accounts.get(account) ?? meteredAccount();
     const { metered, answers, notices } = leaseKept(before, limits, asks, now);
     this.#accounts.set(account, metered);
     if (metered.kept !== before.kept) {
@@ -113,18 +113,11 @@ export class Meter extends DurableObject<MeterBindings> {
 
   /** The tenant's accounts that were ever metered. */
   async usage(): Promise<readonly AccountUsage[]> {
-    return [...this.#accounts].map(
-      ([
-        account,
-        {
-          account: { spans, bytes },
-        },
-      ]) => {
-        const month = [spans?.month ?? "", bytes?.month ?? ""].sort()[1] ?? "";
-        const usedOf = (unit: Account | undefined): number => (unit?.month === month ? unit.used : 0);
-        return { account, month, usedSpans: usedOf(spans), usedBytes: usedOf(bytes) };
-      },
-    );
+    return [...this.#accounts].map(([account, { account: units }]) => {
+      const month = [units.spans?.month ?? "", units.bytes?.month ?? ""].sort()[1] ?? "";
+      const usedOf = (unit: Account | undefined): number => (unit?.month === month ? unit.used : 0);
+      return { account, month, usedSpans: usedOf(units.spans), usedBytes: usedOf(units.bytes) };
+    });
   }
 
   #write(account: string, state: KeyAccount, now: number): void {

@@ -10,6 +10,7 @@ import { Meter } from "../../../workers/ingress/meter-object.ts";
 import { OutcomeReport } from "../../../workers/ingress/report-outcomes.ts";
 import { Tally } from "../../../workers/ingress/tally.ts";
 import worker from "../../../workers/ingress/worker.ts";
+import { leaseAsk } from "../../fixtures/lease-ask.ts";
 import {
   bindings,
   freshJsonSpan,
@@ -325,7 +326,7 @@ describe("the Meter", () => {
     const account = "b".repeat(64);
     const none = { perSecond: null, burst: null, perMonth: null };
     const limited = { spans: { perSecond: 1_000_000, burst: null, perMonth: 1_000_000 }, bytes: none };
-    const ask = { amount: 10, likely: 10, wanted: 10, unused: null, unmetered: 0, rateOnly: null };
+    const ask = leaseAsk(10);
     let written = 0;
     await runInDurableObject(meter, async (instance: Meter, { storage: { sql } }) => {
       vi.spyOn(sql, "exec").mockImplementation(function (
@@ -371,7 +372,7 @@ describe("the Meter", () => {
       const monthly = { perSecond: null, burst: null, perMonth: 100 };
       const limited = { spans: monthly, bytes: { ...monthly, perMonth: null } };
       for (const amount of [85, 1, 1, 50, 50]) {
-        const ask = { amount, likely: amount, wanted: amount, unused: null, unmetered: 0, rateOnly: null };
+        const ask = leaseAsk(amount);
         await meter.leaseUnits({ tenant: "acme", account, limits: limited }, { spans: ask, bytes: null });
         await new Promise((resolve) => setTimeout(resolve, 0)); // the notice is sent beside the answer
       }
