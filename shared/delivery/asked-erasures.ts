@@ -44,10 +44,7 @@ export interface AskedErasureEffects {
     readonly answers: readonly { readonly key: PayloadKey; readonly spans: number }[];
   };
   /** Of these keys those of whose ids the table has rows. */
-  readonly findRows: {
-    readonly asks: readonly PayloadKey[];
-    readonly answers: readonly { readonly key: PayloadKey }[];
-  };
+  readonly findRows: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
   readonly outcomes: { readonly asks: readonly PayloadKey[]; readonly answers: readonly KeyOutcome[] };
   readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
   /** The ledger erases the payloads under all of their keys, when they are no longer live. */
@@ -120,7 +117,7 @@ function* askToErase(keys: readonly string[], reason: string): ErasureWork<Asked
   const unreceipted = gone.filter((key) => !receipted.has(key));
   const rows = unreceipted.length === 0 ? [] : yield* ask("findRows", unreceipted);
   // Usage is made of receipts, by the minute of their keys: what outlived its receipt was counted when it came, and is not counted anew.
-  const uncounted = rows.map(({ key }) => ({ key, spans: 0 }));
+  const uncounted = rows.map((key) => ({ key, spans: 0 }));
   const others = [...receipts, ...uncounted].map(({ key, spans }): Doorbell => {
     const arrival = minuteToMs(minuteOfKey(key));
     return { v: 1, key, cause: "replay", spans, outputBytes: 0, arrival };

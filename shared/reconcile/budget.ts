@@ -4,7 +4,6 @@
  * would begin at the same place again, for ever. A stage begins nothing more when its budget is used up, keeps its
  * place, and goes on in the next run; what it has begun may take a little more (`limits.reconcileUnit`).
  */
-
 import type { Answered, Asked } from "../effect.ts";
 import { limits } from "../limits.ts";
 import { getsOf } from "../payload-key.ts";

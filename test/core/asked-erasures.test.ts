@@ -22,7 +22,7 @@ function effects(readSpans: AskedErasurePerformer["readSpans"]) {
     writeRecord: async () => null,
     completeDoorbell: async (key) => [stored, older].find((one) => one.key === key) ?? null,
     readSpans,
-    findRows: async (asked) => asked.filter((key) => key === outlived.key).map((key) => ({ key })),
+    findRows: async (asked) => asked.filter((key) => key === outlived.key),
     erase: async ({ payloads }) => {
       handed.push(payloads);
       return null;

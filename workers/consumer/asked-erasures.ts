@@ -91,7 +91,10 @@ function performerOf({ bucket, clickHouse, ledger }: ErasureTargets): AskedErasu
 }
 
 /** A key may be a person's, and name another tenant than the rows of its id do: then it has none. */
-async function findOwnRows(clickHouse: ClickHouseConnection, keys: readonly PayloadKey[]) {
+async function findOwnRows(
+  clickHouse: ClickHouseConnection,
+  keys: readonly PayloadKey[],
+): Promise<readonly PayloadKey[]> {
   const { rows } = await countRows(clickHouse, [...new Set(keys.map(idOfKey))], null);
   const days = [...new Set([...rows.values()].flat().map(({ day }) => day))];
   if (days.length === 0) {
@@ -100,9 +103,7 @@ async function findOwnRows(clickHouse: ClickHouseConnection, keys: readonly Payl
   const query = tenantsOfRowsQuery(clickHouse.settings, [...rows.keys()], days);
   const tenants = await queryRows(clickHouse, tenantsSchema, query);
   const own = new Set(tenants.map(({ payload, tenant }) => `${tenant}/${payload}`));
-  return keys.flatMap((key) =>
-    own.has(`${tenantOfKey(key)}/${toHex(payloadIdToBytes(idOfKey(key)))}`) ? [{ key }] : [],
-  );
+  return keys.filter((key) => own.has(`${tenantOfKey(key)}/${toHex(payloadIdToBytes(idOfKey(key)))}`));
 }
 
 const tenantsSchema = v.array(v.object({ payload: v.string(), tenant: v.string() }));

@@ -147,7 +147,7 @@ const performer: ErasurePerformer = {
   findRows: (world, keys) =>
     world.askTable("rows", () => {
       const { rows } = world.countRows(keys.map(idOfKey));
-      return keys.flatMap((key, i) => (sumOf(rows[i] ?? []) === 0 ? [] : [{ key }]));
+      return keys.filter((_key, i) => sumOf(rows[i] ?? []) > 0);
     }),
   outcomes: (world, keys) =>
     world.askTable("outcomes", () =>
