@@ -4,6 +4,7 @@
  */
 import { createProgress } from "../dev/send/progress.ts";
 import type { AskedFor } from "../shared/console/answers.ts";
+import { askInParts } from "../shared/console/ask-in-parts.ts";
 import type { Call } from "./command.ts";
 import { UserError } from "./user-error.ts";
 
@@ -18,30 +19,31 @@ export async function handOver(
   send: (page: readonly string[]) => Promise<AskedFor>,
 ): Promise<AskedFor> {
   const progress = createProgress(call.context.err);
-  const taken: string[] = [];
-  const missing: string[] = [];
-  try {
-    for (let at = 0; at < keys.length; at += keysAtOnce) {
-      const page = keys.slice(at, at + keysAtOnce);
-      const answer = await sendPage(call, page, send).catch((error: unknown) => {
-        throw error instanceof UserError
-          ? new UserError(
-              `${error.message} (after ${at} of ${keys.length}; run the same command again to continue)`,
-              error.exitCode,
-              { cause: error },
-            )
-          : error;
-      });
-      taken.push(...answer.taken);
-      missing.push(...answer.missing);
+  let sent = 0;
+  const { failed, ...answer } = await askInParts(
+    keys,
+    async (page) => {
+      const pageAnswer = await sendPage(call, page, send);
+      sent += page.length;
       if (keys.length > keysAtOnce) {
-        progress.show(label, at + page.length, keys.length, "");
+        progress.show(label, sent, keys.length, "");
       }
-    }
-  } finally {
-    progress.end();
+      return pageAnswer;
+    },
+    keysAtOnce,
+  );
+  progress.end();
+  if (failed === null) {
+    return answer;
   }
-  return { taken, missing };
+  const { error } = failed;
+  throw error instanceof UserError
+    ? new UserError(
+        `${error.message} (after ${sent} of ${keys.length}; run the same command again to continue)`,
+        error.exitCode,
+        { cause: error },
+      )
+    : error;
 }
 
 async function sendPage(

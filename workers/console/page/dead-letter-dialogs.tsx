@@ -1,11 +1,11 @@
 /** Replaying and purging dead letters: each is agreed to in a dialog, done, and its outcome reported. */
 import { useContext } from "preact/hooks";
 import { askedForSchema } from "../../../shared/console/answers.ts";
+import { askInParts } from "../../../shared/console/ask-in-parts.ts";
 import { AccessContext } from "./answer.ts";
 import { ask, failureText } from "./ask.ts";
 import { ConfirmDialog } from "./confirm-dialog.tsx";
 import { countText, plural } from "./format.ts";
-import { askInParts } from "./in-parts.ts";
 import type { Tell } from "./notices.tsx";
 import { PurgeDialog } from "./purge-dialog.tsx";
 

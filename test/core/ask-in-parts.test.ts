@@ -2,9 +2,9 @@
 
 import * as v from "valibot";
 import { expect, test } from "vitest";
+import { askInParts } from "../../shared/console/ask-in-parts.ts";
 import { eraseBody, replayBody } from "../../shared/console/questions.ts";
 import { limits } from "../../shared/limits.ts";
-import { askInParts } from "../../workers/console/page/in-parts.ts";
 
 const keys = Array.from({ length: limits.deadLettersListed }, (_, n) => `key ${n}`);
 
