@@ -1,14 +1,19 @@
 /** What to do next where nothing has arrived yet. */
 import { exportLines } from "../../../shared/export-lines.ts";
+import type { Answer } from "./answer.ts";
 import { CopyButton } from "./copy-button.tsx";
 
 interface FirstStepsProps {
   /** Where exporters send to; empty: not known. While it is asked for, nothing is there to be copied without it. */
-  readonly otlp: string;
+  readonly about: Pick<Answer<{ readonly otlp: string }>, "value" | "isAsking">;
   readonly apiKey: string;
 }
 
-export function FirstSteps({ otlp, apiKey }: FirstStepsProps) {
+export function FirstSteps({ about, apiKey }: FirstStepsProps) {
+  if (about.isAsking) {
+    return null;
+  }
+  const { otlp = "" } = about.value ?? {};
   const endpoint = otlp === "" ? "https://<your ingress>" : otlp;
   const key = apiKey === "" ? "hr_…" : apiKey;
   const lines = exportLines(endpoint, key).join("\n");

@@ -78,7 +78,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
           </p>
         )}
         <NoticeList notices={notices} onDismiss={dismiss} />
-        {isEmpty(asked) && !about.isAsking && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
+        {isEmpty(asked) && <FirstSteps about={about} apiKey={apiKey} />}
         <Findings findings={findings} now={now} isPartial={hour.failure !== ""} />
         <Held
           held={status.value?.held ?? []}

@@ -65,9 +65,7 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
         {problem === "" && (
           <ListPanel listed={listed} search={search} isFiltered={isFiltered} onPaged={() => setPaged(true)} />
         )}
-        {isEmpty && !isFiltered && !about.isAsking && (
-          <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />
-        )}
+        {isEmpty && !isFiltered && <FirstSteps about={about} apiKey={apiKey} />}
       </main>
     </>
   );
