@@ -40,3 +40,10 @@ export const refusalOutcomes = [
  */
 export const requestOutcomes = ["accepted", "sampled", "empty", ...refusalOutcomes] as const;
 export type RequestOutcome = (typeof requestOutcomes)[number];
+
+const refusals: ReadonlySet<string> = new Set(refusalOutcomes);
+
+/** Was a request that ended so never accepted? */
+export function isRefusal(outcome: string): boolean {
+  return refusals.has(outcome);
+}

@@ -6,7 +6,7 @@
 import { dependencies } from "../../shared/dependency.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { OutcomesMessage } from "../../shared/messages.ts";
-import { type RequestOutcome, refusalOutcomes } from "../../shared/outcome.ts";
+import { isRefusal, type RequestOutcome } from "../../shared/outcome.ts";
 import { OutcomeCounter } from "../../shared/outcome-counter.ts";
 import { RepeatedLines } from "../../shared/repeated-lines.ts";
 import { ReportTimes } from "../../shared/report-times.ts";
@@ -45,10 +45,7 @@ export class OutcomeReport {
         return;
       }
       this.#add(tally, outcome, now);
-      const ms = this.#times.arm(
-        now,
-        refusalOutcomes.some((refusal) => refusal === outcome),
-      );
+      const ms = this.#times.arm(now, isRefusal(outcome));
       if (ms !== undefined) {
         const later = new Promise((resolve) => setTimeout(resolve, ms));
         ctx.waitUntil(later.then(() => (this.#times.isArmed(now + ms) ? this.send(queue) : undefined)));

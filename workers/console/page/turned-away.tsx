@@ -1,12 +1,11 @@
 /** Requests that were never accepted, and what exporters were answered. Best effort, as the ingress counts them. */
 import { type OutcomeSums, outcomesSchema } from "../../../shared/console/answers.ts";
-import { refusalOutcomes } from "../../../shared/outcome.ts";
+import { isRefusal } from "../../../shared/outcome.ts";
 import { refusalAdvice } from "../../../shared/refusal-reason.ts";
 import { useAnswer } from "./answer.ts";
 import { countText } from "./format.ts";
 import { Panel } from "./panel.tsx";
 
-const refusals: ReadonlySet<string> = new Set(refusalOutcomes);
 /** Refused before the spans were counted, for the most part. */
 const uncounted: ReadonlySet<string> = new Set(["over_quota", "rate_limited"]);
 
@@ -16,7 +15,7 @@ const rowsShown = 20;
 /** Over the keys of a tenant, the most requests first. */
 function sums(outcomes: readonly Refused[]): readonly Refused[] {
   const found = new Map<string, Refused>();
-  for (const row of outcomes.filter(({ outcome }) => refusals.has(outcome))) {
+  for (const row of outcomes.filter(({ outcome }) => isRefusal(outcome))) {
     const name = [row.tenant, row.outcome, row.reason].join(" ");
     const before = found.get(name);
     found.set(name, {
