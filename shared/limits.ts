@@ -605,6 +605,8 @@ export const limits = {
   /** Payloads per request that are to be let in again, and keys of each that R2 is asked for. */
   forgetKeysMax: 100,
   forgetHeadsMax: 3,
+  /** Payload ids whose rows or receipts one query asks for: each is a literal of 70 characters. */
+  idsAQuery: 500,
   /** Payload keys in one answer. */
   payloadsListed: 1000,
   /** Payloads that one balance lists: their receipts are in memory. R2 lists 1000 objects per call. */

@@ -55,8 +55,6 @@ const segmentReceiptsSchema = v.array(
 const rowsSchema = v.array(
   v.object({ payload: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)), spans: v.number() }),
 );
-/** Of each its receipts are looked up by id: a literal of 70 characters each. */
-const oldRowsListed = 500;
 const daySchema = v.tuple([v.object({ rows: v.number(), day: v.number() })]);
 
 /** Set before a place in the second part; in the third; in the last: a day since 1970 and the id behind which to go on, in hex. */
@@ -222,11 +220,11 @@ async function listOldRows(
     `SELECT lower(hex(HeadracePayload)) AS payload, toUInt32(count()) AS spans FROM ${traces}
       WHERE toDate(Timestamp) = toDate({day:UInt16}) AND HeadraceTenant = {tenant:String}
         AND HeadracePayload > toFixedString(unhex({after:String}), 16)
-      GROUP BY HeadracePayload ORDER BY HeadracePayload LIMIT ${oldRowsListed}`,
+      GROUP BY HeadracePayload ORDER BY HeadracePayload LIMIT ${limits.idsAQuery}`,
     { day: String(day), tenant, after: String(day) === from ? after : "" },
   );
   const last = found.at(-1);
-  const isFull = found.length === oldRowsListed && last !== undefined;
+  const isFull = found.length === limits.idsAQuery && last !== undefined;
   const ids = new Map(found.map(({ payload, spans }) => [formatPayloadId(fromHex(payload)), spans]));
   for (const key of await receiptedKeys(clickHouse, [...ids.keys()])) {
     ids.delete(idOfKey(key));

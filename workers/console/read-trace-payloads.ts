@@ -5,6 +5,7 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { TracePayload } from "../../shared/console/traces.ts";
 import { fromHex, toHex } from "../../shared/hex.ts";
+import { limits } from "../../shared/limits.ts";
 import {
   formatPayloadId,
   minuteToMs,
@@ -46,9 +47,6 @@ export function payloadsOfRows(
   return [...byPayload.values()];
 }
 
-/** Ids per query: each is a literal of 70 characters. */
-const idsAtOnce = 500;
-
 /** What is to be said of them; `brought` by spans of one trace. */
 export async function readPayloads(
   clickHouse: ClickHouseConnection,
@@ -58,8 +56,8 @@ export async function readPayloads(
   const ids = brought.map(({ payload }) => formatPayloadId(fromHex(payload)));
   const rowsById = new Map<string, number>();
   const receiptsById = new Map<string, TracePayload["receipts"]>();
-  for (let from = 0; from < ids.length; from += idsAtOnce) {
-    const some = ids.slice(from, from + idsAtOnce);
+  for (let from = 0; from < ids.length; from += limits.idsAQuery) {
+    const some = ids.slice(from, from + limits.idsAQuery);
     const [counts, receipts] = await Promise.all([
       queryRows(clickHouse, countsSchema, countRowsQuery(clickHouse.settings, some), {}, { settings }),
       queryRows(clickHouse, receiptsSchema, receiptsQuery(clickHouse.settings, some), {}, { settings }),
